@@ -40,7 +40,7 @@ typedef struct {
     Layer layer[MAX_LAYERS];
     int is_copied;                              // whether images are read from copies; else where they are
     const uint8_t **x[2];                       // images of this batch and the next (B)
-    uint8_t *copies[2];                         // of them (B, xs)
+    uint8_t *copies[2];                         // of them (B, xs), or nothing
     const uint8_t *blank;                       // an image of zeros
     float *h[MAX_LAYERS], *d[MAX_LAYERS];       // outputs and gradients (B, stride)
     float *turned[MAX_LAYERS];                  // the gradients transposed (cols, B)
@@ -63,7 +63,7 @@ typedef struct {
     float *now, *then;       // rows of the inputs of this batch and the next as float32 (B, STRIDE)
     float *outputs[2];       // of test images (EVAL, widest layer)
     float *logits;           // of its images of a batch, or of test images (rows, os)
-    uint8_t *copies;         // of test images (EVAL, xs)
+    uint8_t *copies;         // of test images (EVAL, xs), or nothing
     const uint8_t **x;       // test images (EVAL)
     const uint8_t **ahead;   // images that will be needed soon (B, or EVAL)
     I b0, b1;                // its images of a batch
@@ -102,22 +102,14 @@ static int all_leave(Worker *me) {  // the same for all threads
     return me->net->is_stopped;
 }
 
-// O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows).
-static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, float *O, I p0, I p1) {
-    for (I p = p0; p < p1 && !is_stopping(n); p++)
-        product_before(panel(l, p + 1 < p1 ? p + 1 : p0), images, X, xs, panel(l, p), l->rows, O + p * PANEL,
-                       l->stride, 1);
-    activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
-}
-// The same for the first layer, whose inputs are pixels: `depth` of them at a time are converted into `buffer`.
-static void forwards_first(Net *n, I images, const uint8_t *const *x, float *buffer, I depth, float *O, I p0, I p1) {
-    const Layer *l = n->layer;
+// O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows), of bytes `depth` columns at a time.
+static void forwards(Net *n, const Layer *l, I images, Rows X, I depth, float *buffer, float *O, I p0, I p1) {
     for (I k = 0; k < l->rows && !is_stopping(n); k += depth) {
-        const I deep = smaller(l->rows - k, depth);
-        convert(images, deep, x, k, buffer);
+        const I deep = smaller(l->rows - k, depth), after = (k + deep) % l->rows;
+        const Rows x = X.floats ? X : inputs(p1 - p0, images, X.bytes, k, deep, buffer);
         for (I p = p0; p < p1 && !is_stopping(n); p++)
-            product_before(p + 1 < p1 ? panel(l, p + 1) + k * ROW : panel(l, p0) + (k + deep) % l->rows * ROW, images,
-                           buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
+            product_before(p + 1 < p1 ? panel(l, p + 1) + k * ROW : panel(l, p0) + after * ROW, images, x,
+                           panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
     }
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
@@ -139,15 +131,9 @@ static const uint8_t *test_image(const Net *n, I at) {
 static void gather(Net *n, I at, int to, I b0, I b1) {  // images b0..b1 of the batch at `at`
     for (I b = b0; b < b1 && !is_stopping(n); b++) {
         n->x[to][b] = image(n, at, b);
+        for (I i = 0; n->layers > 1 && i < AHEAD; i += LINE) __builtin_prefetch(n->x[to][b] + i, 0, 2);
         if (n->is_copied) n->x[to][b] = memcpy(n->copies[to] + b * n->xs, n->x[to][b], n->inputs);
     }
-}
-// Byte `first` of this thread's images of the batch at `at`: from there on they are fetched into the second cache, a
-// line at a time between multiplications, or copying them would wait for memory (64 units: 3 % of an epoch). Many lines
-// at once gain half of that, and images in pages of 4 KB nothing: NumPy asks for huge ones.
-static const char *upcoming(const Worker *me, I at, I first) {
-    const I b = me->b0 + first / me->net->inputs;
-    return (const char *)(b < me->b1 ? image(me->net, at, b) : me->net->blank) + first % me->net->inputs;
 }
 static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's panels in, or back to where they came from
     const I rows = l->is_last ? l->out : l->in, cols = l->is_last ? l->in : l->out;
@@ -216,7 +202,7 @@ static void backwards_last(Worker *me, const uint8_t *const *x, const Adam *a) {
         float *w = panel(out, p);
         if (last) {
             float *h = n->h[last - 1], *e = n->d[last - 1], *turned = n->turned[last - 1];
-            product_before(w, n->depth, d, ds, w, out->rows, e + c0, ys, 1);
+            product_before(w, n->depth, (Rows){.floats = d, .stride = ds}, w, out->rows, e + c0, ys, 1);
             for (I b = 0; b < n->depth; b++)
                 for (I c = c0; c < c0 + PANEL; c += L)
                     put(e + b * ys + c, get(e + b * ys + c) * slope(n->activation, get(h + b * ys + c)));
@@ -276,7 +262,7 @@ static void backwards(Worker *me, int l, const Adam *a) {
 }
 
 // The first layer: rows are updated and, still in the cache, the next batch goes through them: one pass over memory.
-static void renew(Worker *me, I after, const uint8_t *const *x, const uint8_t *const *next, const Adam *a) {
+static void renew(Worker *me, const uint8_t *const *x, const uint8_t *const *next, const Adam *a) {
     Net *n = me->net;
     Layer *y = n->layer;
     Pending *pending = &me->pending;
@@ -287,17 +273,16 @@ static void renew(Worker *me, I after, const uint8_t *const *x, const uint8_t *c
         const int is_end = r + deep == y->rows;
         const I from = r ? r - R : 0, to = r + deep - (is_end ? 0 : R);  // the last tile is pending
         convert(n->depth, deep, x, r, me->now);
-        if (next) convert(n->depth, padded(to - from, L), next, from, me->then);
+        const Rows then = next ? inputs(p1 - p0, n->depth, next, from, to - from, me->then) : (Rows){0};
         for (I p = p0; p < p1 && !is_stopping(n); p++) {
             float *w = panel(y, p) + r * ROW;
-            pending->image = upcoming(me, after, 16 * (r * (p1 - p0) + (p - p0) * chunk));
             pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)
                 for (I c = 0; c < PANEL; c += C * L)
                     tile_plain(n->depth, me->now + k, STRIDE, n->d[0], ds, p * PANEL + c, w + k * ROW + c, pending, a);
             if (is_end) settle(R, pending, me->nowhere, a);
             if (next)
-                product(&pending->ahead, 32, n->depth, me->then, STRIDE, panel(y, p) + from * ROW, to - from,
+                product(&pending->ahead, 32, n->depth, then, panel(y, p) + from * ROW, to - from,
                         n->h[0] + p * PANEL, ds, from == 0);
         }
     }
@@ -318,8 +303,8 @@ static void train(Worker *me) {
     gather(n, 0, 0, me->b0, me->b1);
     meet(me);
     if (last)  // those of the other batches are computed while the weights pass by
-        forwards_first(n, n->depth, n->x[0], me->then, CHUNK, n->h[0], first_of(me, panels(n->layer)),
-                       end_of(me, panels(n->layer)));
+        forwards(n, n->layer, n->depth, (Rows){.bytes = n->x[0]}, CHUNK, me->then, n->h[0],
+                 first_of(me, panels(n->layer)), end_of(me, panels(n->layer)));
     meet(me);
     const I steps = (n->images + n->batch - 1) / n->batch;
     for (I t = 0; t < steps; t++) {
@@ -329,7 +314,8 @@ static void train(Worker *me) {
         for (int l = 1; l < last; l++) {
             Layer *y = &n->layer[l];
             const I p0 = first_of(me, panels(y)), p1 = end_of(me, panels(y));
-            forwards(n, y, n->depth, n->h[l - 1], y[-1].stride, n->h[l], p0, p1);
+            const Rows below = {.floats = n->h[l - 1], .stride = y[-1].stride};
+            forwards(n, y, n->depth, below, y->rows, NULL, n->h[l], p0, p1);
             meet(me);
         }
         compare(me, at, count, x);
@@ -342,7 +328,7 @@ static void train(Worker *me) {
             backwards(me, l, &a);
             if (l > 1) meet(me);
         }
-        if (last) renew(me, at + 2 * n->batch, x, next, &a), meet(me);
+        if (last) renew(me, x, next, &a), meet(me);
     }
 }
 
@@ -359,9 +345,10 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
             x[r] = test_image(n, at + r), me->ahead[r] = test_image(n, at + EVAL + r);
             if (n->is_copied) x[r] = memcpy(me->copies + r * n->xs, x[r], n->inputs);
         }
-        if (last) forwards_first(n, EVAL, x, me->then, DEPTH, h, 0, panels(n->layer));
+        if (last) forwards(n, n->layer, EVAL, (Rows){.bytes = x}, DEPTH, me->then, h, 0, panels(n->layer));
         for (int l = 1; l < last; l++) {
-            forwards(n, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
+            const Layer *y = &n->layer[l];
+            forwards(n, y, EVAL, (Rows){.floats = h, .stride = y[-1].stride}, y->rows, NULL, to, 0, panels(y));
             float *past = h;
             h = to, to = past;
         }
@@ -427,13 +414,11 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
         below = y->cols;
         if (!y->is_last && y->stride > widest) widest = y->stride;
     }
-    // In the linear network rows of bytes are read as they are, if no vector crosses their end. With hidden layers that
-    // is 3 to 5 % slower.
-    n->is_copied = n->layers > 1 || n->inputs % PANEL;
+    n->is_copied = n->inputs % PANEL != 0;  // or vectors would cross the end of an image
     n->blank = (uint8_t *)take(base, &at, n->xs / 4);
     for (int i = 0; i < 2; i++) {
         n->x[i] = (const uint8_t **)take(base, &at, n->depth * 2);
-        n->copies[i] = (uint8_t *)take(base, &at, n->depth * n->xs / 4);
+        n->copies[i] = (uint8_t *)take(base, &at, n->is_copied ? n->depth * n->xs / 4 : 0);
     }
     n->loss = take(base, &at, n->depth);
     n->right = (int *)take(base, &at, n->depth);
@@ -445,14 +430,14 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
         w->net = n, w->number = i;
         w->b0 = share(n->depth / 4, i, n->threads) * 4, w->b1 = share(n->depth / 4, i + 1, n->threads) * 4;
         w->nowhere = take(base, &at, TQ * ROW);
-        w->now = take(base, &at, images * STRIDE);
+        w->now = take(base, &at, n->depth * STRIDE);
         w->then = take(base, &at, images * STRIDE);
         for (int o = 0; o < 2; o++) w->outputs[o] = take(base, &at, EVAL * widest);
         w->logits = take(base, &at, n->layer[n->layers - 1].rows * n->os);
-        w->copies = (uint8_t *)take(base, &at, EVAL * n->xs / 4);
+        w->copies = (uint8_t *)take(base, &at, n->is_copied ? EVAL * n->xs / 4 : 0);
         w->x = (const uint8_t **)take(base, &at, EVAL * 2);
         w->ahead = (const uint8_t **)take(base, &at, images * 2);
-        w->pending.at = w->nowhere, w->pending.ahead = w->pending.image = (const char *)w->nowhere;
+        w->pending.at = w->nowhere, w->pending.ahead = (const char *)w->nowhere;
     }
     return at;
 }

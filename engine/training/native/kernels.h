@@ -14,6 +14,13 @@ enum {
     PANEL = 32,           // columns of a panel; batches are padded to it too: a multiple of every C * L and R
     ROW = 3 * PANEL,      // of a panel, with its moments
     BLOCK = 32, SPAN = 32,  // images and panels of the last layer's forward pass at a time
+    LINE = 64,            // bytes of a cache line
+    AHEAD = 256,          // of an image are fetched before they are read
+#if defined(__x86_64__)
+    LOOKED_UP = 4,        // panels that pixels are looked up for
+#else
+    LOOKED_UP = 0,        // not measured: two loads for a number are more than NEON's cores do meanwhile
+#endif
     STRIDE = 272,         // of pixels as float32: not a multiple of 4 KB, or rows would share cache sets
 };
 enum { LINEAR, RELU, TANH };
@@ -52,7 +59,6 @@ typedef struct {  // a tile whose gradient is known and whose weights are still 
     V g[20];
     float *at;
     const char *ahead;  // weights that will be needed soon, to be fetched meanwhile
-    const char *image;  // pixels of the batch after the next, likewise
 } Pending;
 
 // A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division
@@ -63,7 +69,7 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     V g[10][C] = {0};
     I k = 0;
     float *from = p->at;
-    const char *ahead = p->ahead, *image = p->image;
+    const char *ahead = p->ahead;
     Adam a = *given;
 #define STEP                                                                                       \
     {                                                                                              \
@@ -75,8 +81,6 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
         }                                                                                          \
         k++;                                                                                       \
     }
-    // Before the loop: with a branch in it Clang moves multiplications behind it, out of registers (64 units: 175 us).
-    for (int q = 0; lines && q < rows * C; q += 8) __builtin_prefetch(image, 0, 2), image += 4 * L;
     for (int q = 0; q < rows * C; q++) {
         UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
         adam(from, p->g[q], &a);
@@ -86,7 +90,7 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     }
     while (k < depth) STEP
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < C; c++) p->g[r * C + c] = g[r][c];
-    p->at = at, p->ahead = ahead, p->image = image;
+    p->at = at, p->ahead = ahead;
 }
 #define TILE(name, rows, bytes, lines)                                                                        \
     static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, I col,     \
@@ -103,23 +107,47 @@ static void settle(int rows, Pending *p, float *nowhere, const Adam *a) {  // up
     p->at = nowhere;
 }
 
+typedef struct {  // a matrix: rows of floats or, where there are none, of bytes, which lie anywhere, from a column on
+    const float *floats;
+    I stride;
+    const uint8_t *const *bytes;
+    I from;
+} Rows;
+INLINE Rows rows_from(Rows x, I b) {
+    if (x.floats) x.floats += b * x.stride;
+    else x.bytes += b;
+    return x;
+}
+
+#define FLOATS4(n) n, n + 1, n + 2, n + 3
+#define FLOATS16(n) FLOATS4(n), FLOATS4(n + 4), FLOATS4(n + 8), FLOATS4(n + 12)
+#define FLOATS64(n) FLOATS16(n), FLOATS16(n + 16), FLOATS16(n + 32), FLOATS16(n + 48)
+static const float FLOATS[256] __attribute__((aligned(64))) = {FLOATS64(0), FLOATS64(64), FLOATS64(128), FLOATS64(192)};
+
 // O (n, PANEL) = or += X (n, depth) W (depth rows of a panel). Sums of parts are closer to the truth than one long sum,
 // and are what XLA computes too. `ahead`: memory that is needed next, of which a line is fetched meanwhile every `step`
-// bytes.
-static __attribute__((noinline)) void product(const char **ahead, I step, I n, const float *X, I xs, const float *W,
-                                              I depth, float *O, I os, int fresh) {
+// bytes. Bytes are read where they lie, AHEAD of them fetched before, a line of each row at a time, and looked up as
+// float32 (64 units: 140 to 133 us, beside copying and converting them before).
+INLINE void multiply(const int bytes, const char **ahead, I step, I n, Rows X, const float *W, I depth, float *O, I os,
+                     int fresh) {
     const char *from = *ahead;
     for (I c = 0; c < PANEL; c += C * L)
         for (I b = 0; b < n; b += R) {
             V o[R][C] = {0};
-            const float *w = W + c, *x = X + b * xs;
-            for (I k = 0; k < depth; k++, w += ROW, x++, from += step) {
-                V d[C];
-                __builtin_prefetch(from, 0, 2);
-                UNROLL for (int i = 0; i < C; i++) { d[i] = get(w + i * L); HOLD(d[i]); }
-                UNROLL for (int r = 0; r < R; r++) {
-                    float s = x[r * xs];
-                    UNROLL for (int i = 0; i < C; i++) o[r][i] += s * d[i];
+            const float *w = W + c, *f = bytes ? NULL : X.floats + b * X.stride;
+            const uint8_t *x[R] = {0};
+            UNROLL for (int r = 0; bytes && r < R; r++) x[r] = X.bytes[b + r] + X.from;
+            for (I k = 0, end; k < depth; k = end) {
+                end = bytes ? smaller(depth, k + LINE) : depth;
+                UNROLL for (int r = 0; bytes && r < R; r++) __builtin_prefetch(x[r] + k + AHEAD, 0, 2);
+                TWICE for (I i = k; i < end; i++, w += ROW, from += step) {
+                    V d[C];
+                    __builtin_prefetch(from, 0, 2);
+                    UNROLL for (int q = 0; q < C; q++) { d[q] = get(w + q * L); HOLD(d[q]); }
+                    UNROLL for (int r = 0; r < R; r++) {
+                        float s = bytes ? FLOATS[x[r][i]] : f[r * X.stride + i];
+                        UNROLL for (int q = 0; q < C; q++) o[r][q] += s * d[q];
+                    }
                 }
             }
             UNROLL for (int r = 0; r < R; r++) UNROLL for (int i = 0; i < C; i++) {
@@ -129,13 +157,23 @@ static __attribute__((noinline)) void product(const char **ahead, I step, I n, c
         }
     *ahead = from;
 }
+#define PRODUCT(name, bytes)                                                                                      \
+    static __attribute__((noinline)) void name(const char **ahead, I step, I n, Rows X, const float *W, I depth,  \
+                                               float *O, I os, int fresh) {                                       \
+        multiply(bytes, ahead, step, n, X, W, depth, O, os, fresh);                                               \
+    }
+PRODUCT(product_plain, 0)
+PRODUCT(product_looked_up, 1)
+INLINE void product(const char **ahead, I step, I n, Rows X, const float *W, I depth, float *O, I os, int fresh) {
+    if (X.floats) product_plain(ahead, step, n, X, W, depth, O, os, fresh);
+    else product_looked_up(ahead, step, n, X, W, depth, O, os, fresh);
+}
 // The same, while the weights of `next`, as many rows, are fetched, two lines of each (1,024 units: 4 % of an epoch,
 // most of it in the evaluation).
-static void product_before(const float *next, I n, const float *X, I xs, const float *W, I depth, float *O, I os,
-                           int fresh) {
+static void product_before(const float *next, I n, Rows X, const float *W, I depth, float *O, I os, int fresh) {
     for (I b = 0; b < n; b += R) {
-        const char *ahead = (const char *)next + b / R % 2 * 64;
-        product(&ahead, 4 * ROW, R, X + b * xs, xs, W, depth, O + b * os, os, fresh);
+        const char *ahead = (const char *)next + b / R % 2 * LINE;
+        product(&ahead, 4 * ROW, R, rows_from(X, b), W, depth, O + b * os, os, fresh);
     }
 }
 
@@ -212,9 +250,19 @@ INLINE V slope(int activation, V h) {
     const V zero = {0}, one = zero + 1.f;
     return activation == LINEAR ? one : activation == RELU ? choose(h > zero, one, zero) : one - h * h;
 }
-INLINE void convert(I rows, I cols, const uint8_t *const *x, I from, float *o) {
-    for (I b = 0; b < rows; b++)
+INLINE void convert(I rows, I cols, const uint8_t *const *x, I from, float *o) {  // and fetch as many more of each row
+    for (I b = 0; b < rows; b++) {
         for (I i = 0; i < cols; i += L) put(o + b * STRIDE + i, pixels(x[b] + from + i));
+        for (I i = 0; i < cols; i += LINE) __builtin_prefetch(x[b] + from + cols + i, 0, 2);
+    }
+}
+// Columns of images for products with so many panels: to be looked up or, for more than a few, converted into `buffer`
+// (256 units: 1 % of an epoch).
+INLINE Rows inputs(I panels, I images, const uint8_t *const *x, I from, I cols, float *buffer) {
+    if (panels <= LOOKED_UP) return (Rows){.bytes = x, .from = from};
+    const I more = padded(cols, L) - cols, first = from - smaller(from, more);  // never beyond an image's end
+    convert(images, cols + more, x, first, buffer);
+    return (Rows){.floats = buffer + (from - first), .stride = STRIDE};
 }
 
 // Multiply and add in registers alone for so many rounds; return how many were done: what one core can do at most.

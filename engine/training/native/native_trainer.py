@@ -31,7 +31,7 @@ from engine.training.native.library import Floats, Labelled, LayerArrays, Librar
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
 """How often an epoch looks whether it is to stop."""
 ACTIVITY_CHUNK = 500
 """Test images whose hidden units are looked at together."""

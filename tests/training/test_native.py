@@ -22,6 +22,7 @@ SIZES = [
     *(Case((units, units, 5), images=40) for units in (1, 2, 3, 15, 17, 31, 33, 65, 127)),
     *(Case((33, units, 20, 10), images=40) for units in (255, 257, 300, 520)),
     *(Case((33, 20, units, 10), images=40) for units in (1, 96, 257, 520)),
+    *(Case((inputs, units, 5)) for inputs in (96, 416) for units in (64, 160, 300)),  # images are read in place
     *(Case((30, *[9] * hidden, 10)) for hidden in range(16)),
     *(Case((20, 10), "linear", tests=tests) for tests in (1, 63, 64, 65, 128)),
     *(Case((40, 24, 10), "tanh", tests=tests) for tests in (1, 65)),

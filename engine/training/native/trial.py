@@ -30,8 +30,10 @@ CASES = (
     Case((100, 33, 7)),
     Case((130, 64, 64, 10), images=100),
     Case((60, 20, 26), "tanh", 20),
+    Case((416, 300, 5)),
 )
-"""Together they go through every kernel: one layer, a hidden one, one between two others, and each activation."""
+"""Together they go through every kernel: one layer, a hidden one, one between two others, each activation, and a wide
+layer on images that are read in place."""
 
 
 def difference(library: Library, case: Case, threads: int = 1) -> float:

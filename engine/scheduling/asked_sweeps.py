@@ -57,9 +57,21 @@ class AskedSweeps(Mapping[str, Sweep]):
         return {spec.run_id for sweep in sweeps for spec in plan.missing(sweep, self._accuracies)}
 
     def asking_for(self, run: WaitingRun) -> Sweep | None:
-        """Return the sweep that a run is trained for; where that was replaced, another one in which it is missing."""
-        others = (some for some in self._sweeps.values() if run.spec in plan.missing(some, self._accuracies))
-        return self._sweeps.get(run.sweep_id) or next(others, None)
+        """Return the sweep that a run is trained for; where that no longer asks for it, another one that lacks it."""
+        own = self._sweeps.get(run.sweep_id)
+        if own and (own.finalists is None or run.spec in plan.asked(own, self._accuracies)):
+            return own
+        return next((some for some in self._sweeps.values() if run.spec in plan.missing(some, self._accuracies)), None)
+
+    def reopen(self, run_id: str) -> bool:
+        """Record that a finished run is gone; say whether the finalists of a sweep may be unknown again without it."""
+        is_reopened = False
+        for sweep_id, sweep in self._sweeps.items():
+            if sweep.finalists is None or all(run_id != spec.run_id for spec in plan.missing(sweep, self._accuracies)):
+                continue
+            is_reopened |= sweep_id not in self._first_stages
+            self.add(sweep)
+        return is_reopened
 
     def finish(self, run_id: str) -> Iterator[Sweep]:
         """Record that a run is finished; yield the sweeps whose first stage it completes."""

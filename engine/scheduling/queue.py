@@ -3,7 +3,7 @@
 Whole because every change of a run's state is made and published here, and nowhere else.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -117,8 +117,7 @@ class Queue:
     def supersede(self, sweep: Sweep) -> tuple[Sweep, ...]:
         """Remove sweeps that this one replaces by another choice of finalists, and runs that wait for those alone."""
         if old := self.sweeps.remove_replaced(sweep):
-            wanted = self.sweeps.missing(sweep)
-            self._leave_list([run.run_id for run in self.waiting if run.run_id not in wanted], None)
+            self._keep(self.sweeps.missing(sweep))
         return old
 
     def open(self, data: p.DataSet) -> None:
@@ -195,7 +194,7 @@ class Queue:
         self.runs.put(run.run_id, Assigned(run, "recorder"))
 
     def forget(self, run_id: str) -> None:
-        """Forget a deleted run; it is trained again only when it is asked for.
+        """Forget a deleted run; it is trained again only when it is asked for, and so are finalists that it decides.
 
         Raises:
             ValueError: a worker has it.
@@ -203,7 +202,10 @@ class Queue:
         self.runs.refuse_training([run_id], "deleted")
         self._leave_list([run_id], None)
         self.groups.pop(run_id, None)
+        was_finished = isinstance(self.runs.get(run_id), Finished)
         self.runs.put(run_id, Held("cancelled"))
+        if was_finished and self.sweeps.reopen(run_id):
+            self._keep(self.sweeps.missing())
 
     def release(self, runs: Iterable[str]) -> None:
         """Release held runs; they are trained when a sweep asks for them."""
@@ -226,6 +228,10 @@ class Queue:
     def _pause(self, runs: Sequence[str], *, paused: bool) -> None:
         if new := self.waiting.hold(runs, paused=paused):
             self._publish(p.RunsHeld(runs=new, paused=paused))
+
+    def _keep(self, wanted: Set[str]) -> None:
+        """Remove all other runs from the waiting list."""
+        self._leave_list([run.run_id for run in self.waiting if run.run_id not in wanted], None)
 
     def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
         """Remove runs from the waiting list, where they are in it, and set their record."""

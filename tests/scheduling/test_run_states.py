@@ -178,3 +178,21 @@ def test_a_run_that_goes_on_has_its_whole_curve_once_its_journal_was_read():
     assert list(training.join(Curve.of(rows[:3])).rows) == rows[:5]
     training.end_epoch(epochs[5], 0)
     assert list(training.curve.rows) == rows
+
+
+def test_finalists_wait_no_longer_when_a_run_that_decides_them_is_deleted():
+    """As after a restart, which knows of no finalists; they are chosen again once the first stage is complete."""
+    sweep, queue = SWEEPS[1], Queue(lambda event: None, data={DATA.fingerprint: DATA})
+    first = [result(spec, 0.5) for spec in SPECS.values() if spec.seed in sweep.seeds]
+    for outcome in first:
+        queue.add_finished(outcome)
+    (finalist,) = queue.want(sweep)
+    queue.forget(first[0].run_id)
+    assert not queue.waiting
+    queue.add_finished(first[0])
+    assert [run.run_id for run in queue.waiting] == [finalist]
+
+    queue.assign(tuple(queue.waiting), "w")
+    queue.forget(first[0].run_id)
+    queue.fold(p.RunInterrupted(run_id=finalist, reason="died"))
+    assert not queue.waiting

@@ -140,7 +140,7 @@ INLINE void multiply(const int bytes, const char **ahead, I step, I n, Rows X, c
             for (I k = 0, end; k < depth; k = end) {
                 end = bytes ? smaller(depth, k + LINE) : depth;
                 UNROLL for (int r = 0; bytes && r < R; r++) __builtin_prefetch(x[r] + k + AHEAD, 0, 2);
-                for (I i = k; i < end; i++, w += ROW, from += step) {
+                TWICE for (I i = k; i < end; i++, w += ROW, from += step) {
                     V d[C];
                     __builtin_prefetch(from, 0, 2);
                     UNROLL for (int q = 0; q < C; q++) { d[q] = get(w + q * L); HOLD(d[q]); }

@@ -60,7 +60,7 @@ typedef struct {
     pthread_t thread;
     Pending pending;
     float *nowhere;          // where a pending tile that is none is updated
-    float *now, *then;       // rows of the inputs of this batch and the next as float32 (B, STRIDE)
+    float *now, *then;       // rows of the inputs of this batch; of the next or of test images, as float32 (.., STRIDE)
     float *outputs[2];       // of test images (EVAL, widest layer)
     float *logits;           // of its images of a batch, or of test images (rows, os)
     uint8_t *copies;         // of test images (EVAL, xs), or nothing

@@ -84,8 +84,8 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     for (int q = 0; q < rows * C; q++) {
         UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
         adam(from, p->g[q], &a);
-        UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
-        ahead += 64 * lines;
+        UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + LINE * i, 0, 2);
+        ahead += LINE * lines;
         from += q % C == C - 1 ? ROW - (C - 1) * L : L;
     }
     while (k < depth) STEP
@@ -119,6 +119,7 @@ INLINE Rows rows_from(Rows x, I b) {
     return x;
 }
 
+// A table of each byte as float32.
 #define FLOATS4(n) n, n + 1, n + 2, n + 3
 #define FLOATS16(n) FLOATS4(n), FLOATS4(n + 4), FLOATS4(n + 8), FLOATS4(n + 12)
 #define FLOATS64(n) FLOATS16(n), FLOATS16(n + 16), FLOATS16(n + 32), FLOATS16(n + 48)
@@ -127,7 +128,8 @@ static const float FLOATS[256] __attribute__((aligned(64))) = {FLOATS64(0), FLOA
 // O (n, PANEL) = or += X (n, depth) W (depth rows of a panel). Sums of parts are closer to the truth than one long sum,
 // and are what XLA computes too. `ahead`: memory that is needed next, of which a line is fetched meanwhile every `step`
 // bytes. Bytes are read where they lie, AHEAD of them fetched before, a line of each row at a time, and looked up as
-// float32 (64 units: 140 to 133 us, beside copying and converting them before).
+// float32 (64 units: 140 to 133 us, beside copying and converting them before). Two rows of W a turn: 1 to 2 % where two
+// runs of 256 units train side by side.
 INLINE void multiply(const int bytes, const char **ahead, I step, I n, Rows X, const float *W, I depth, float *O, I os,
                      int fresh) {
     const char *from = *ahead;
@@ -196,7 +198,7 @@ INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, co
                     if (p0) memcpy(o, sums + b * Q, sizeof o);
                     for (I p = p0; p < smaller(panels(l), p0 + SPAN); p++, w += l->apart) {
                         if (bytes && j < 2 * Q)  // half of the M images with each of the first Q units
-                            __builtin_prefetch(ahead[b0 + b + j / Q * (M / 2) + p % (M / 2)] + p / 2 * 64, 0, 2);
+                            __builtin_prefetch(ahead[b0 + b + j / Q * (M / 2) + p % (M / 2)] + p / 2 * LINE, 0, 2);
                         UNROLL for (I c = 0; c < PANEL; c += L) {
                             V d[Q];
                             UNROLL for (int i = 0; i < Q; i++) { d[i] = get(w + i * ROW + c); HOLD(d[i]); }
